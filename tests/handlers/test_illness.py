@@ -110,6 +110,17 @@ class TestFailing:
         assert (await front.ask("/api/quiz", second)).code == 200
         assert (await front.ask("/api/all-attendance", first)).code == 200
 
+    @pytest.mark.gen_test
+    async def test_a_wished_pause_is_waited_for_if_it_ends_in_time(
+        self, front, college, platform
+    ):
+        """The call may go on behind its request for longer, which is told before."""
+        first, second = (college.token(college.student(n)) for n in range(2))
+        platform.faults.set("quizzes", kind="rate_limited", retry_after="1", count=1)
+        assert (await front.ask("/api/quiz", first)).code == 200
+        platform.faults.set("quizzes", kind="rate_limited", retry_after="15", count=1)
+        assert (await front.ask("/api/quiz", second)).code == 503
+
 
 @pytest.mark.settings(
     REQUEST_TIMEOUT_SECONDS="4",
