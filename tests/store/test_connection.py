@@ -11,6 +11,7 @@ from aims_server.store.connection import Connection, Overdue, Refused, StoreErro
 from aims_server.store.redis_clients import open_client, tls_context
 
 from ..waiting import PATIENCE_SECONDS, eventually
+from .server import speaking
 
 pytestmark = pytest.mark.gen_test
 
@@ -25,17 +26,6 @@ async def connected(url, *, ca_file=None, silence=PATIENCE_SECONDS):
         yield connection
     finally:
         await connection.close()
-
-
-@contextlib.asynccontextmanager
-async def speaking(talk, directory):
-    """A server that answers each connection as `talk` does."""
-    path = directory / "odd.sock"
-    server = await asyncio.start_unix_server(talk, path)
-    try:
-        yield f"unix://{path}"
-    finally:
-        server.close()
 
 
 async def test_an_answer_comes_back(server):
