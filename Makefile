@@ -54,7 +54,7 @@ lint: .venv/dev.stamp  ## every check but the tests; changes nothing
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-format: .venv/dev.stamp  ## put the code in form
+format: .venv/dev.stamp  ## format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 

@@ -173,19 +173,17 @@ def _platform(io_loop: IOLoop, college: College) -> Iterator[SimulatedPlatform]:
     io_loop.run_sync(platform.stop)
 
 
-@pytest.fixture(name="variables")
-def _variables() -> dict[str, str]:
-    """Settings of the service under test; override to change some."""
-    return {}
-
-
 @pytest.fixture(name="settings")
-def _settings(platform: SimulatedPlatform, variables: dict[str, str]) -> Settings:
+def _settings(request: pytest.FixtureRequest, platform: SimulatedPlatform) -> Settings:
+    """Those of the service under test. The mark ``settings`` changes some: that of the
+    test, else that of its class, else that of its module.
+    """
+    mark = request.node.get_closest_marker("settings")
     return Settings.from_mapping(
         {
             "EXTERNAL_API_BASE": platform.base_url,
             "PREFETCH_ON_LOGIN": "false",
-            **variables,
+            **(mark.kwargs if mark else {}),
         }
     )
 

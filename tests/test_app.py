@@ -3,6 +3,7 @@
 import base64
 import logging
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from aims_server.config import Settings
 from aims_server.logs import RateLimitedLog
 from aims_server.metrics import Metrics
 
+CA_FILE = Path(__file__).parent / "upstream" / "transport" / "tls" / "self_signed.pem"
 KEPT = {
     "shared pages": ({"CACHE_SHARED_MB": "256"}, 20_000),
     "pages of each worker": (
@@ -57,3 +59,30 @@ async def test_with_a_store_no_login_counts_twice(tmp_path):
         *("student", "address", "login-failures")
     ]
     await store.close()
+
+
+def test_without_a_store_no_charge_is_noted_for_other_machines():
+    """Nobody would ever send it."""
+    settings = Settings()
+    assert request_limits(settings, Machine(settings), None).summed == []
+
+
+def test_the_machine_trusts_the_file_of_store_ca_file():
+    """And no authority of the system."""
+    settings = Settings.from_mapping(
+        {
+            "STORE_URL": "rediss://store.example",
+            "STORE_SECRET": base64.b64encode(bytes(32)).decode(),
+            "STORE_CA_FILE": str(CA_FILE),
+        }
+    )
+    store = Machine(settings).store
+    assert store is not None
+    assert store.tls is not None
+    assert len(store.tls.get_ca_certs()) == 1
+
+
+def test_a_secret_without_a_store_opens_none():
+    """It is only warned of."""
+    secret = base64.b64encode(bytes(32)).decode()
+    assert Machine(Settings.from_mapping({"STORE_SECRET": secret})).store is None

@@ -162,20 +162,14 @@ def test_answers_have_the_fields_of_their_schemas(name):
     assert fields == list(schema["properties"])
 
 
-class TestPrefetch:
-    """What a login fetches."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"PREFETCH_ON_LOGIN": "true"}
-
-    @pytest.mark.gen_test
-    async def test_a_login_fetches_every_prefetched_page(
-        self, front, student, platform: SimulatedPlatform
-    ):
-        """Afterwards each is there, or on its way."""
-        token = await front.log_in(student)
-        for page in pages.PAGES:
-            if page.prefetched:
-                answer = await front.ask(page.path, token)
-                assert answer.headers["X-Cache"] in ("HIT", "PENDING")
+@pytest.mark.settings(PREFETCH_ON_LOGIN="true")
+@pytest.mark.gen_test
+async def test_a_login_fetches_every_prefetched_page(
+    front, student, platform: SimulatedPlatform
+):
+    """Afterwards each is there, or on its way."""
+    token = await front.log_in(student)
+    for page in pages.PAGES:
+        if page.prefetched:
+            answer = await front.ask(page.path, token)
+            assert answer.headers["X-Cache"] in ("HIT", "PENDING")

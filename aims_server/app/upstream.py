@@ -57,7 +57,7 @@ def make_upstream(
             Admission(slots, breakers, on_overload=incidents.overloaded, clock=clock),
             metrics,
             retries=retries,
-            hedges=RetryBudget(share=0.1, floor=10.0, tries=retries.tries),
+            hedges=retries.for_hedges(),
             random=random.random,
             on_failure=FailureLog(
                 settings.external_api_base, events, proxy=settings.external_api_proxy

@@ -140,17 +140,8 @@ def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> 
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
     from . import figures, status
 
-    token = os.environ.get("METRICS_TOKEN", "").strip() or None
     try:
-        try:
-            settings = _load().settings
-        except SettingsError:
-            if url is None:
-                raise
-        else:
-            url = url or figures.service_url(settings)
-            token = settings.metrics_token
-        url = figures.checked_url(url)
+        url, token = _service_at(url)
         if as_json:
             print(json.dumps(figures.read_figures(url, token)))
         elif again:
@@ -160,9 +151,29 @@ def _status(url: str | None, *, as_json: bool, again: bool) -> int:
             print(status.as_text(status.describe(*reading)), end="")
     except figures.NoAnswer as error:
         return _fail(error)
+    except KeyError as missing:  # installed, and not restarted yet, or the reverse
+        return _fail(f"{url} is another version: its figures have no {missing}")
     except ImportError:
         return _fail("--watch needs Rich: pip install 'aims_server[status]'")
     return 0
+
+
+def _service_at(url: str | None) -> tuple[str, str | None]:
+    """The address of the running service, by default that of the settings, and its
+    METRICS_TOKEN. While the settings are wrong only the typed address can be asked.
+    """
+    from . import figures
+
+    token = os.environ.get("METRICS_TOKEN", "").strip() or None
+    try:
+        settings = _load().settings
+    except SettingsError:
+        if url is None:
+            raise
+    else:
+        url = url or figures.service_url(settings)
+        token = settings.metrics_token
+    return figures.checked_url(url), token
 
 
 def _files(directory: Path) -> int:

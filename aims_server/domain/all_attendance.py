@@ -63,8 +63,8 @@ def all_attendance_page(
     """Put every subject on one page; `days` is keyed by course-file id.
 
     A subject without days, or whose days are not complete by the summary, has the
-    summary's counts and is listed in `incomplete`. The totals are sums over the
-    subjects. A course code of several subjects leads to the first one with classes.
+    summary's counts, if any, and is listed in `incomplete`. The totals are sums over
+    the subjects. A course code of several subjects leads to the first one with classes.
     """
     subjects: dict[str, Subject] = {}
     incomplete: list[str] = []
@@ -87,7 +87,8 @@ def all_attendance_page(
 
 
 def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bool:
-    """Whether a subject's records are complete, as far as the summary shows.
+    """Whether a subject's records are complete, as far as the summary shows. Where it
+    shows nothing they have to: zeros would mean that there were no classes.
 
     A mere difference does not count, since it is not known what the platform's Total
     includes.
@@ -95,7 +96,7 @@ def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bo
     if days is None or not days.complete:
         return False
     if counts is None:
-        return True
+        return bool(days.total_counted)
     if not days.total_records and counts.total:
         note("empty", "no records where the summary has classes")
         return False

@@ -2,8 +2,9 @@
 
 A day is the date as written, in India's time, and never shifted. The forms are
 `2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025` and `01-09-2025`; a month's
-name may have three letters or more, and words after the date are ignored. Separators
-are "-", "/" or "."; the day comes first, as everywhere in India, or the year.
+name may have three letters or more, and a comma or full stop behind it. Words after the
+date are ignored. Separators are "-", "/" or "."; the day comes first, as everywhere in
+India, or the year.
 """
 
 import re
@@ -33,7 +34,8 @@ _DATE: Final = (
     r"(?:(?<![\w/-])|(?<=[AaPp][Mm]))"  # a tag may have parted the date from a time
     r"(?:(?P<iso>[0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/|\.[0-9]{2}\.)[0-9]{2})"
     r"(?=[Tt]|[^\w/+-]|[/-](?![0-9])|$)"
-    r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,9})(?P=between)"
+    r"|(?P<day>[0-9]{1,2})"
+    r"(?:(?P<between>[/ .-])(?P<month>[A-Za-z]{3,9})[.,]?(?P=between)"
     r"|(?P<mark>[/.-])(?P<number>[0-9]{1,2})(?P=mark))(?P<year>[0-9]{4})(?!\w|[/-][0-9]))"
 )
 _REMARK: Final = (

@@ -32,11 +32,14 @@ class LoginHandler(BaseHandler):
     """POST /api/login, if the fast path has declined it."""
 
     endpoint = LOGIN
-    _login: Login | None = None
+
+    def initialize(self, context: HandlerContext) -> None:
+        """Prepare the login: its client may leave before it is begun."""
+        super().initialize(context)
+        self._login = Login(context, self.exchange)
 
     async def post(self) -> None:
         """Answer as the platform does."""
-        self._login = Login(self.context, self.exchange)
         self.send(
             await self._login.answer(
                 self.request.body, self.request.headers.get("Content-Type")
@@ -45,8 +48,7 @@ class LoginHandler(BaseHandler):
 
     def on_connection_close(self) -> None:
         """Stop waiting for the platform."""
-        if self._login is not None:
-            self._login.client_left()
+        self._login.client_left()
 
 
 class _StudentHandler(BaseHandler):

@@ -29,12 +29,13 @@ _LEFT: Final = json_response(CLIENT_CLOSED, b"")
 class Login:
     """One request's login; `answer` may be awaited once."""
 
-    __slots__ = ("_call", "_context", "_exchange")
+    __slots__ = ("_call", "_context", "_exchange", "_left")
 
     def __init__(self, context: HandlerContext, exchange: Exchange) -> None:
         self._context = context
         self._exchange = exchange
         self._call: asyncio.Timeout | None = None
+        self._left = False
 
     async def answer(self, body: bytes, content_type: str | None) -> Response:
         """Pass the login to the platform and its answer back; begin the prefetch.
@@ -43,6 +44,8 @@ class Login:
         if the platform did not answer.
         """
         request = form_object(body, content_type, LoginRequest)
+        if self._left:
+            return _LEFT
         context, exchange = self._context, self._exchange
         client = address_key(exchange.address)
         try:
@@ -61,9 +64,10 @@ class Login:
         return json_response(answer.status, answer.body)
 
     def client_left(self) -> None:
-        """Stop waiting: unlike for a page, nobody else waits for this answer. A call
-        that has been sent already runs to its end.
+        """Stop waiting, or do not begin: unlike for a page, nobody else waits for this
+        answer. A call that has been sent already runs to its end.
         """
+        self._left = True
         call, self._call = self._call, None  # a second time changes nothing
         if call is not None:
             call.reschedule(asyncio.get_running_loop().time())

@@ -4,6 +4,7 @@ it: line ends, connection options, chunked bodies.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Final, cast
 
 from tornado.http1connection import HTTP1Connection
@@ -180,6 +181,15 @@ class Message(HTTP1Connection):
         """Close the connection after this answer, unless its head is written."""
         if self._response_start_line is None and not self._write_finished:
             self._disconnect_on_finish = True  # Tornado's own flag
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Call this once when the client has sent its last byte or is gone, in the next
+        turn of the loop if it already has: Tornado tells only of what is yet to come.
+        """
+        if callback is not None and cast(Stream, self.stream).reads.at_eof:
+            asyncio.get_running_loop().call_soon(callback)
+            callback = None
+        super().set_close_callback(callback)
 
     def client_half_closed(self) -> None:
         """Tell the handler, which may stop working. Its answer is sent all the same."""

@@ -43,6 +43,7 @@ _REASONS: Final[dict[type[Exception], str]] = {
 # The first words of errors for which redis-py has no class, or which a script gives.
 _BEGINNINGS: Final = {
     "(ERR )?(ACL failure in script|The user executing the script can't)": _FORBIDDEN,
+    "(?i)(ERR )?unknown command .?sentinel": "what answers there is no sentinel",
     "(?i)(ERR )?unknown (Redis )?command": (
         "it has no command of a name that is needed (conf/valkey-users.acl has them)"
     ),

@@ -7,8 +7,8 @@ from typing import Final
 
 __all__ = ["accepts_gzip", "preferred_media", "quality", "wants_fresh"]
 
-# A browser sends 150 characters. 32 KiB of commas would hold the loop for 18 ms.
-_MOST_OF_ACCEPT: Final = 2048
+# Of each header. A browser sends 150; 32 KiB of commas would hold the loop for 18 ms.
+_MOST_CHARACTERS: Final = 2048
 _QUOTED: Final = r'"(?:[^"\\]|\\.?)*"?'
 _WEIGHT: Final = r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)"
 
@@ -16,7 +16,7 @@ _WEIGHT: Final = r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)"
 @lru_cache(64)  # browsers send one of a few values
 def accepts_gzip(accept_encoding: str | None) -> bool:
     """Whether gzip is acceptable and no worse than the plain form (RFC 9110 12.5.3;
-    ``q=0`` is a refusal).
+    ``q=0`` is a refusal). Only the first 2048 characters are read.
 
     >>> accepts_gzip("br, gzip;q=0.5"), accepts_gzip("gzip;q=0.5, *")
     (True, False)
@@ -24,7 +24,7 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
     if not accept_encoding:
         return False
     weights: dict[str, float] = {}
-    for element in accept_encoding.lower().split(","):
+    for element in accept_encoding[:_MOST_CHARACTERS].lower().split(","):
         coding, _, parameter = element.partition(";")
         weights[coding.strip()] = _weight(parameter.strip())
     others = weights.get("*", 0.0)
@@ -53,7 +53,7 @@ def quality(accept: str | None, media_type: str) -> float:
     ranges = ("*/*", f"{name.partition('/')[0]}/*", name)
     found = (-1, 0)
     weight = 0.0
-    read = accept[:_MOST_OF_ACCEPT].lower()
+    read = accept[:_MOST_CHARACTERS].lower()
     for element in re.sub(_QUOTED, _unquoted, read).split(","):
         offered, *parameters = map(str.strip, element.split(";"))
         named = [each for each in parameters if not each.startswith("q=")]

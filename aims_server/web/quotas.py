@@ -131,13 +131,15 @@ class RequestLimits:
         as a failure against its client's address until :meth:`login_ended`.
 
         Pending logins may all be right, so who finds too many of its address waits for
-        their ends, up to the deadline.
+        their ends, for half of its time at most. The platform needs the rest: a login
+        that the deadline ends is not refused, so of wrong ones more would reach it.
         """
         failure = self._failure_charge(address)
         charges = ((self._login, user_name_key(user_name)), failure)
         quota = _take(*charges)
+        needed = deadline.remaining() / 2
         while quota.kind == self._login_failures.name:
-            if not await self._logins.ended(failure[1], deadline.remaining()):
+            if not await self._logins.ended(failure[1], deadline.remaining() - needed):
                 break
             quota = _take(*charges)
         if not quota.decision.allowed:

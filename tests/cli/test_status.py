@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 
+from aims_server.cli import main
 from aims_server.cli.figures import NoAnswer, checked_url, read_figures, service_url
 from aims_server.cli.status import as_text, describe
 from aims_server.config.settings import Settings
@@ -150,8 +151,8 @@ def test_what_is_typed_wrongly_is_said_in_one_line(url):
 
 
 @contextlib.contextmanager
-def another(status, body=b"", **headers):
-    """The address of something else than the service, which answers once."""
+def another(status, body=b"", *, times=1, **headers):
+    """The address of something else than the service, which answers so many times."""
 
     class Another(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -165,7 +166,12 @@ def another(status, body=b"", **headers):
             pass
 
     with HTTPServer(("127.0.0.1", 0), Another) as server:
-        answering = Thread(target=server.handle_request)
+
+        def answer():
+            for _ in range(times):
+                server.handle_request()
+
+        answering = Thread(target=answer)
         answering.start()
         yield f"http://127.0.0.1:{server.server_port}"
         answering.join()
@@ -185,6 +191,20 @@ def test_another_program_is_told_from_the_service(body):
         pytest.raises(NoAnswer, match=f"^{url} is not aims-server"),
     ):
         read_figures(url, None)
+
+
+def test_another_version_is_one_line(readings, tmp_path, monkeypatch, capsys):
+    """As between the installation of a version and the restart."""
+    _, figures = readings
+    del figures["logLinesLost"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aims_server.cli.figures._EVERY_SECONDS", 0.0)
+    with another(200, json.dumps(figures).encode(), times=2) as url:
+        assert main(["status", "--url", url]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"aims-server: {url} is another version: its figures have no 'logLinesLost'\n",
+    )
 
 
 def test_whoever_asks_a_balancer_is_told_to_ask_the_service():

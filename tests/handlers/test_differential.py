@@ -26,6 +26,12 @@ from aims_server.metrics.recorder import Metrics
 
 from ..waiting import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.settings(
+    RATE_LIMIT_PER_MINUTE="1000000",
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
+    TRUSTED_PROXIES="127.0.0.1",
+)
+
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 REQUESTS = 5000  # where no time is given
 SEED = int(os.environ.get("FUZZ_SEED", "2025"))
@@ -64,15 +70,6 @@ NO_LOGIN = b'{"a":"","username":[]}'
 
 # What differs from one answer to the next, whoever gives it.
 VARYING = {b"x-request-id", b"date", b"server-timing", b"ratelimit", b"retry-after"}
-
-
-@pytest.fixture(name="variables")
-def _variables() -> dict[str, str]:
-    return {
-        "RATE_LIMIT_PER_MINUTE": "1000000",
-        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000",
-        "TRUSTED_PROXIES": "127.0.0.1",
-    }
 
 
 @pytest.fixture(name="worker")

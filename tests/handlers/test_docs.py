@@ -171,21 +171,15 @@ def test_every_operation_says_which_credential_it_takes():
             assert told <= {*operation}, (path, method)
 
 
-class TestPaths:
-    """Everything that may be served is."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"STATUS_PAGE": "true"}
-
-    @pytest.mark.gen_test
-    async def test_the_paths_and_methods_are_the_services_own(self, front):
-        """Every path answers OPTIONS with the methods of the document, and HEAD."""
-        for path, item in SERVED["paths"].items():
-            answer = await front.ask(path, method="OPTIONS")
-            allowed = answer.headers["Allow"].lower().split(", ")
-            head = {"head"} if "get" in item else set()
-            assert {*allowed} == {*item, "options"} | head, path
+@pytest.mark.settings(STATUS_PAGE="true")
+@pytest.mark.gen_test
+async def test_the_paths_and_methods_are_the_services_own(front):
+    """Every path answers OPTIONS with the methods of the document, and HEAD."""
+    for path, item in SERVED["paths"].items():
+        answer = await front.ask(path, method="OPTIONS")
+        allowed = answer.headers["Allow"].lower().split(", ")
+        head = {"head"} if "get" in item else set()
+        assert {*allowed} == {*item, "options"} | head, path
 
 
 @pytest.mark.gen_test
@@ -267,12 +261,9 @@ async def test_the_viewer_reads_documents_of_this_kind(front):
     assert int(version[1]) >= 5
 
 
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="3", RATE_LIMIT_PER_MINUTE="8")
 class TestAnswers:
     """Answers of the service, each held to the document."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "3", "RATE_LIMIT_PER_MINUTE": "8"}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize("path", PAGES)
@@ -422,16 +413,13 @@ class TestAnswers:
         check(answer, "/health")
 
 
+@pytest.mark.settings(
+    LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="1",
+    METRICS_TOKEN="metrics-token-of-a-test",
+    STATUS_PAGE="true",
+)
 class TestRefusals:
     """What is refused only where it is set so."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "1",
-            "METRICS_TOKEN": "metrics-token-of-a-test",
-            "STATUS_PAGE": "true",
-        }
 
     @pytest.mark.gen_test
     async def test_an_address_of_too_many_refused_logins(self, front):

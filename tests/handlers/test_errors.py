@@ -10,6 +10,9 @@ from aims_server.service import one_call_pages
 
 from .ways import WAYS
 
+# Until then some failures are tried again.
+pytestmark = pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="40")
+
 FIELDS = ["error", "message", "code", "requestId", "timestamp"]
 
 
@@ -91,11 +94,6 @@ async def test_a_fault_of_ours_is_a_500(front, token, monkeypatch, caplog, path)
     assert made_up in [line.exc_info[1] for line in caplog.records if line.exc_info]
 
 
-@pytest.fixture(name="variables")
-def _variables():
-    return {"REQUEST_TIMEOUT_SECONDS": "40"}  # until then some failures are tried again
-
-
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("kind", "knobs", "status", "code"),
@@ -142,21 +140,15 @@ async def test_a_failing_platform(
     assert capfd.readouterr().err == ""
 
 
-class TestDeadline:
-    """The platform does not answer."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "0.5"}
-
-    @pytest.mark.gen_test
-    @pytest.mark.parametrize("kind", ["hang", "hang_midway", "trickle", "endless"])
-    async def test_a_hung_platform_is_a_504(self, front, token, platform, kind):
-        """The deadline ends every wait."""
-        platform.faults.set("course_files", kind=kind)
-        answer = await front.ask("/api/attendance", token)
-        assert answer.code in (504, 502)
-        assert kind == "endless" or code_of(answer) == "upstream_timeout"
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="0.5")
+@pytest.mark.gen_test
+@pytest.mark.parametrize("kind", ["hang", "hang_midway", "trickle", "endless"])
+async def test_a_hung_platform_is_a_504(front, token, platform, kind):
+    """The deadline ends every wait."""
+    platform.faults.set("course_files", kind=kind)
+    answer = await front.ask("/api/attendance", token)
+    assert answer.code in (504, 502)
+    assert kind == "endless" or code_of(answer) == "upstream_timeout"
 
 
 @pytest.mark.gen_test

@@ -151,21 +151,15 @@ async def test_both_ways_tell_the_same(browser, token, ways, worker):
     assert json.loads(worker.metrics.summary())["cache"]["hit"] == 4
 
 
-class TestBehindAProxy:
-    """The service stands behind one that it trusts."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self) -> dict[str, str]:
-        return {"TRUSTED_PROXIES": "127.0.0.1"}
-
-    @pytest.mark.gen_test
-    async def test_both_ways_believe_whom_it_names(self, browser, token, access_lines):
-        """A page's first request, one for the kept page, and one of a handler."""
-        named = {"X-Forwarded-For": "203.0.113.7"}
-        for headers in (named, named, {**named, **SLOW_PATH}):
-            await browser.ask("/api/quiz", token, headers)
-        addresses = [line["address"] for line in access_lines.told()]
-        assert addresses == ["203.0.113.7"] * 3
+@pytest.mark.settings(TRUSTED_PROXIES="127.0.0.1")
+@pytest.mark.gen_test
+async def test_both_ways_believe_whom_it_names(browser, token, access_lines):
+    """A page's first request, one for the kept page, and one of a handler."""
+    named = {"X-Forwarded-For": "203.0.113.7"}
+    for headers in (named, named, {**named, **SLOW_PATH}):
+        await browser.ask("/api/quiz", token, headers)
+    addresses = [line["address"] for line in access_lines.told()]
+    assert addresses == ["203.0.113.7"] * 3
 
 
 @pytest.mark.gen_test
@@ -252,67 +246,46 @@ async def test_who_sends_no_more_is_answered(browser, token, headers):
     assert await browser.reader.read() == b""
 
 
-class TestSlowReaders:
-    """A client that asks and does not read."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"RATE_LIMIT_PER_MINUTE": "10000"}
-
-    @pytest.mark.gen_test
-    async def test_the_fast_path_does_not_pile_up_answers(self, browser, token, taken):
-        """A client that reads too slowly is left to Tornado, which waits for it."""
-        await browser.ask("/api/all-attendance", token)
-        browser.writer.transport.pause_reading()
-        for _ in range(400):  # 25 MB, several times what the sockets hold
-            browser.send("/api/all-attendance", token)
-            await asyncio.sleep(0.001)
-        assert 10 < len(taken) < 300
-        browser.writer.transport.resume_reading()
-        for _ in range(400):
-            assert (await browser.read()).status == 200
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="10000")
+@pytest.mark.gen_test
+async def test_the_fast_path_does_not_pile_up_answers(browser, token, taken):
+    """A client that reads too slowly is left to Tornado, which waits for it."""
+    await browser.ask("/api/all-attendance", token)
+    browser.writer.transport.pause_reading()
+    for _ in range(400):  # 25 MB, several times what the sockets hold
+        browser.send("/api/all-attendance", token)
+        await asyncio.sleep(0.001)
+    assert 10 < len(taken) < 300
+    browser.writer.transport.resume_reading()
+    for _ in range(400):
+        assert (await browser.read()).status == 200
 
 
-class TestSplits:
-    """One request in two packets."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"RATE_LIMIT_PER_MINUTE": "10000"}
-
-    @pytest.mark.gen_test
-    async def test_a_request_may_be_split_anywhere(self, browser, token):
-        """Between any two of its bytes, on one connection: always the same answer."""
-        whole = await browser.ask("/api/quiz", token)
-        lines = ("GET /api/quiz HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
-        request = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
-        for at in range(1, len(request)):
-            browser.writer.write(request[:at])
-            await asyncio.sleep(0.0005)
-            browser.writer.write(request[at:])
-            answer = await browser.read()
-            assert (answer.status, answer.body) == (200, whole.body), at
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="10000")
+@pytest.mark.gen_test
+async def test_a_request_may_be_split_anywhere(browser, token):
+    """Between any two of its bytes, on one connection: always the same answer."""
+    whole = await browser.ask("/api/quiz", token)
+    lines = ("GET /api/quiz HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
+    request = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+    for at in range(1, len(request)):
+        browser.writer.write(request[:at])
+        await asyncio.sleep(0.0005)
+        browser.writer.write(request[at:])
+        answer = await browser.read()
+        assert (answer.status, answer.body) == (200, whole.body), at
 
 
-class TestLimits:
-    """A student who asks too often."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "RATE_LIMIT_PER_MINUTE": "5",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "20",
-        }
-
-    @pytest.mark.gen_test
-    async def test_a_refusal_is_counted_once(self, browser, token, college, worker):
-        """A refusal counts once, and not against the address, which others share."""
-        answers = [await browser.ask("/api/quiz", token) for _ in range(20)]
-        statuses = [answer.status for answer in answers]
-        assert answers[-1].headers["ratelimit"].startswith('"student";r=0;t=')
-        assert int(answers[-1].headers["retry-after"]) >= 1
-        counted = 'aims_limited_requests_total{kind="student"} 15.0'
-        assert counted in worker.metrics.exposition().decode()
-        assert statuses == [200] * 5 + [429] * 15
-        other = college.token(college.student(1))
-        assert (await browser.ask("/api/quiz", other)).status == 200
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="5", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="20")
+@pytest.mark.gen_test
+async def test_a_refusal_is_counted_once(browser, token, college, worker):
+    """A refusal counts once, and not against the address, which others share."""
+    answers = [await browser.ask("/api/quiz", token) for _ in range(20)]
+    statuses = [answer.status for answer in answers]
+    assert answers[-1].headers["ratelimit"].startswith('"student";r=0;t=')
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    counted = 'aims_limited_requests_total{kind="student"} 15.0'
+    assert counted in worker.metrics.exposition().decode()
+    assert statuses == [200] * 5 + [429] * 15
+    other = college.token(college.student(1))
+    assert (await browser.ask("/api/quiz", other)).status == 200

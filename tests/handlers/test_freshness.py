@@ -10,10 +10,7 @@ from ..waiting import eventually
 from .kept import outcomes, refreshed, requests_under_way
 from .paths import PAGES, subject_path
 
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {"RATE_LIMIT_PER_MINUTE": "100000"}
+pytestmark = pytest.mark.settings(RATE_LIMIT_PER_MINUTE="100000")
 
 
 @pytest.mark.gen_test
@@ -124,12 +121,9 @@ FAULTS = [
 ]
 
 
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="3", RATE_LIMIT_PER_MINUTE="100000")
 class TestIllPlatform:
     """Whatever is wrong, a hanging call too."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "3", "RATE_LIMIT_PER_MINUTE": "100000"}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize(("kind", "knobs"), FAULTS)
@@ -200,12 +194,9 @@ async def test_no_cache_has_a_floor(front, token, platform, clock, path):
     assert platform.counters.total == 2 * calls
 
 
+@pytest.mark.settings(CACHE_REFRESH_FLOOR_SECONDS="0")
 class TestNoFloor:
     """No kept answer is too young to be refreshed."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"CACHE_REFRESH_FLOOR_SECONDS": "0"}
 
     @pytest.mark.gen_test
     async def test_what_is_made_meanwhile_is_fresh(

@@ -18,12 +18,9 @@ async def ask_all(front, college: College, numbers, path="/api/attendance"):
     )
 
 
+@pytest.mark.settings(RATE_LIMIT_PER_ADDRESS_PER_MINUTE="100000")
 class TestFailing:
     """Calls fail."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000"}
 
     @pytest.mark.gen_test
     async def test_one_call_in_five_fails(
@@ -113,16 +110,13 @@ class TestFailing:
         assert (await front.ask("/api/all-attendance", first)).code == 200
 
 
+@pytest.mark.settings(
+    REQUEST_TIMEOUT_SECONDS="4",
+    MAX_CONCURRENT_REQUESTS="10",
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="100000",
+)
 class TestHanging:
     """Calls never end, and there are few slots."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "REQUEST_TIMEOUT_SECONDS": "4",
-            "MAX_CONCURRENT_REQUESTS": "10",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
-        }
 
     @pytest.mark.gen_test
     async def test_every_answer_comes_by_its_deadline(self, front, college, platform):
@@ -154,15 +148,11 @@ class TestHanging:
         assert ended[:last].count(503) > len(shed) / 2
 
 
+@pytest.mark.settings(
+    MAX_CONCURRENT_REQUESTS="2", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="100000"
+)
 class TestSharing:
     """A large page beside small ones."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "MAX_CONCURRENT_REQUESTS": "2",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
-        }
 
     @pytest.mark.gen_test
     async def test_a_page_does_not_starve_a_small_request(
@@ -241,12 +231,9 @@ async def test_a_failure_tells_its_code_and_its_time(
     assert 0 < line["upstreamSeconds"] <= line["seconds"]
 
 
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="1")
 class TestLimited:
     """A student asks too often."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"RATE_LIMIT_PER_MINUTE": "1"}
 
     @pytest.mark.gen_test
     async def test_a_limit_reached_is_told_once(self, front, token, access_lines):

@@ -12,9 +12,7 @@ from .paths import subject_path
 COURSES = ["/api/attendance", "/api/all-attendance"]
 
 
-@pytest.fixture(name="variables")
-def _variables():
-    return {"RATE_LIMIT_PER_MINUTE": "100000"}
+pytestmark = pytest.mark.settings(RATE_LIMIT_PER_MINUTE="100000")
 
 
 @pytest.mark.gen_test
@@ -358,79 +356,62 @@ async def test_no_courses_are_kept_fifteen_seconds(front, token, platform, clock
     assert len(again.body) > 1000
 
 
-class TestShortGathering:
-    """Where a page waits three seconds for a subject that hangs."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "3", "GATHER_TIMEOUT_SECONDS": "3"}
-
-    @pytest.mark.gen_test
-    async def test_a_subject_is_as_old_as_its_records(
-        self, front, token, platform, college, student, worker
-    ):
-        """Its age is not the page's, which has waited for another subject."""
-        subject, failing = college.courses(student)[:2]
-        platform.faults.set("cards", kind="hang", match=f"cf_id={failing.cf_id}")
-        await front.ask("/api/all-attendance", token)
-        await refreshed(worker)
-        kept = await front.ask(subject_path(student.id, subject.cf_id), token)
-        assert kept.headers["X-Cache"] == "HIT"
-        assert int(kept.headers["Age"]) >= 2
+# A page waits three seconds for a subject that hangs.
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="3", GATHER_TIMEOUT_SECONDS="3")
+@pytest.mark.gen_test
+async def test_a_subject_is_as_old_as_its_records(
+    front, token, platform, college, student, worker
+):
+    """Its age is not the page's, which has waited for another subject."""
+    subject, failing = college.courses(student)[:2]
+    platform.faults.set("cards", kind="hang", match=f"cf_id={failing.cf_id}")
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    kept = await front.ask(subject_path(student.id, subject.cf_id), token)
+    assert kept.headers["X-Cache"] == "HIT"
+    assert int(kept.headers["Age"]) >= 2
 
 
-class TestImpatience:
-    """Where a page waits half a second for newer course files."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "1"}
-
-    @pytest.mark.gen_test
-    async def test_course_files_that_come_late_are_those_of_the_page(
-        self, front, token, platform, clock, worker
-    ):
-        """They come while the records are asked for, as on a platform that is slow in
-        all it does; the page is as new as any other.
-        """
-        clock.stop()
-        await front.ask("/api/all-attendance", token)
-        await refreshed(worker)
-        clock.advance(400)
-        platform.hold("course_files")
-        platform.hold("cards")
-        await front.ask("/api/all-attendance", token)  # old; has it refreshed
-        await platform.until(lambda seen: seen.now["cards"] == 15)
-        platform.release("course_files")
-        _, parts = worker.kept.flights
-        await eventually(lambda: not len(parts))
-        platform.release("cards")
-        await refreshed(worker)
-        page = await front.ask("/api/all-attendance", token)
-        assert (page.headers["X-Cache"], page.headers["Age"]) == ("HIT", "0")
-        assert json.loads(page.body)["incomplete"] == []
+# A page waits half a second for newer course files.
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="1")
+@pytest.mark.gen_test
+async def test_course_files_that_come_late_are_those_of_the_page(
+    front, token, platform, clock, worker
+):
+    """They come while the records are asked for, as on a platform that is slow in
+    all it does; the page is as new as any other.
+    """
+    clock.stop()
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    clock.advance(400)
+    platform.hold("course_files")
+    platform.hold("cards")
+    await front.ask("/api/all-attendance", token)  # old; has it refreshed
+    await platform.until(lambda seen: seen.now["cards"] == 15)
+    platform.release("course_files")
+    _, parts = worker.kept.flights
+    await eventually(lambda: not len(parts))
+    platform.release("cards")
+    await refreshed(worker)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.headers["X-Cache"], page.headers["Age"]) == ("HIT", "0")
+    assert json.loads(page.body)["incomplete"] == []
 
 
-class TestLowFloor:
-    """Where a new answer may be had within the time that an incomplete one is kept."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"CACHE_REFRESH_FLOOR_SECONDS": "1"}
-
-    @pytest.mark.gen_test
-    @pytest.mark.parametrize("path", COURSES)
-    async def test_no_courses_may_be_asked_for_again(
-        self, front, token, platform, clock, path
-    ):
-        """An empty page takes the place of an empty one, and is as new as it is."""
-        clock.stop()
-        platform.faults.set("course_files", kind="empty")
-        await front.ask(path, token)
-        clock.advance(5)
-        fresh = {"Cache-Control": "no-cache"}
-        again = await front.ask(path, token, headers=fresh)
-        assert (again.headers["X-Cache"], again.headers["Age"]) == ("MISS", "0")
+# A new answer may be had within the time that an incomplete one is kept.
+@pytest.mark.settings(CACHE_REFRESH_FLOOR_SECONDS="1")
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", COURSES)
+async def test_no_courses_may_be_asked_for_again(front, token, platform, clock, path):
+    """An empty page takes the place of an empty one, and is as new as it is."""
+    clock.stop()
+    platform.faults.set("course_files", kind="empty")
+    await front.ask(path, token)
+    clock.advance(5)
+    fresh = {"Cache-Control": "no-cache"}
+    again = await front.ask(path, token, headers=fresh)
+    assert (again.headers["X-Cache"], again.headers["Age"]) == ("MISS", "0")
 
 
 @pytest.mark.gen_test

@@ -12,7 +12,14 @@ from .browser import SLOW_PATH, Browser
 from .test_login import REFUSALS, credentials
 from .ways import WAYS
 
-pytestmark = pytest.mark.both_loops
+pytestmark = [
+    pytest.mark.both_loops,
+    pytest.mark.settings(
+        LOGIN_LIMIT_PER_MINUTE="1000",
+        LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="1000",
+        RATE_LIMIT_PER_ADDRESS_PER_MINUTE="10000",
+    ),
+]
 
 PATH = "/api/login"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -21,15 +28,6 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.fixture(name="body")
 def _body(student):
     return json.dumps(credentials(student))
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {
-        "LOGIN_LIMIT_PER_MINUTE": "1000",
-        "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "1000",
-        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "10000",
-    }
 
 
 @pytest.fixture(name="listener_options")
@@ -217,54 +215,44 @@ async def test_a_login_uses_up_the_same(told, body):
     assert kept == [999, 998, 997, 996]
 
 
-class TestLimits:
-    """Who logs in too often, or in vain."""
+@pytest.mark.settings(
+    LOGIN_LIMIT_PER_MINUTE="2",
+    LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="4",
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="10",
+)
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_each_limit_refuses_in_its_turn(browser, student, college, way, worker):
+    """The account's, that of refused logins, the address's; successes are none."""
+    told = []
 
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "LOGIN_LIMIT_PER_MINUTE": "2",
-            "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "4",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "10",
-        }
+    async def log_in(number, password=None):
+        sent = credentials(college.student(number))
+        body = json.dumps({**sent, **({"password": password} if password else {})})
+        answer = await browser.post(body, way, PATH)
+        kind = answer.headers["ratelimit"].split('"')[1]
+        told.append((answer.status, kind))
+        assert ("retry-after" in answer.headers) == (answer.status == 429)
 
-    @pytest.mark.gen_test
-    @pytest.mark.parametrize("way", WAYS)
-    async def test_each_limit_refuses_in_its_turn(
-        self, browser, student, college, way, worker
-    ):
-        """The account's, that of refused logins, the address's; successes are none."""
-        told = []
-
-        async def log_in(number, password=None):
-            sent = credentials(college.student(number))
-            body = json.dumps({**sent, **({"password": password} if password else {})})
-            answer = await browser.post(body, way, PATH)
-            kind = answer.headers["ratelimit"].split('"')[1]
-            told.append((answer.status, kind))
-            assert ("retry-after" in answer.headers) == (answer.status == 429)
-
-        for _ in range(3):
-            await log_in(0)
-        for number in range(1, 6):
-            await log_in(number, "wrong")
-        for _ in range(3):
-            await log_in(6)
-        assert told == [
-            *[(200, "login")] * 2,
-            (429, "login"),
-            *[(401, "login")] * 4,
-            (429, "login-failures"),
-            (429, "login-failures"),
-            (429, "login-failures"),
-            (429, "address"),
-        ]
-        exposed = worker.metrics.exposition().decode()
-        counted = dict(
-            re.findall(r'limited_requests_total{kind="(.*?)"} (\d+)', exposed)
-        )
-        assert (counted["login"], counted["login-failures"]) == ("1", "3")
-        assert counted["address"] == "1"
+    for _ in range(3):
+        await log_in(0)
+    for number in range(1, 6):
+        await log_in(number, "wrong")
+    for _ in range(3):
+        await log_in(6)
+    assert told == [
+        *[(200, "login")] * 2,
+        (429, "login"),
+        *[(401, "login")] * 4,
+        (429, "login-failures"),
+        (429, "login-failures"),
+        (429, "login-failures"),
+        (429, "address"),
+    ]
+    exposed = worker.metrics.exposition().decode()
+    counted = dict(re.findall(r'limited_requests_total{kind="(.*?)"} (\d+)', exposed))
+    assert (counted["login"], counted["login-failures"]) == ("1", "3")
+    assert counted["address"] == "1"
 
 
 @pytest.mark.gen_test

@@ -17,7 +17,10 @@ from .kept import held, requests_under_way
 from .test_login import credentials
 from .ways import WAYS, access_line
 
-pytestmark = pytest.mark.both_loops
+pytestmark = [
+    pytest.mark.both_loops,
+    pytest.mark.settings(LOGIN_LIMIT_PER_MINUTE="1000"),
+]
 
 PATH = "/api/login"
 
@@ -25,11 +28,6 @@ PATH = "/api/login"
 @pytest.fixture(name="body")
 def _body(student):
     return json.dumps(credentials(student))
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {"LOGIN_LIMIT_PER_MINUTE": "1000"}
 
 
 @pytest.mark.gen_test
@@ -122,6 +120,26 @@ async def test_who_sends_no_more_is_told_alike(
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_sends_no_more_as_its_login_is_read(
+    way, body, platform, http_server, http_port
+):
+    """In the same turn of the loop as the login, or in one of the next, when nobody has
+    begun to wait.
+    """
+    platform.hold()
+    for turns in range(6):
+        asking = await Browser.open(http_port)
+        asking.send_post(body, way, PATH)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.writer.write_eof()
+        assert (await asking.read()).status == 499, turns
+        asking.writer.close()
+    platform.release()
+
+
+@pytest.mark.gen_test
 async def test_who_leaves_twice_leaves_once(
     on_its_way, platform, worker, http_server, caplog
 ):
@@ -138,12 +156,9 @@ async def test_who_leaves_twice_leaves_once(
     platform.release()
 
 
+@pytest.mark.settings(LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="4")
 class TestFailures:
     """Four logins of one address may be refused."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "4"}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize("way", WAYS)
@@ -241,12 +256,9 @@ class TestFailures:
         assert (await browser.post(body, {}, PATH)).status == 200
 
 
+@pytest.mark.settings(MAX_CONCURRENT_REQUESTS="1")
 class TestInQueue:
     """There is one slot, and somebody has it."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"MAX_CONCURRENT_REQUESTS": "1"}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize("way", WAYS)
@@ -261,6 +273,24 @@ class TestInQueue:
         await eventually(lambda: worker.slots.waiting == 1)
         other.writer.close()
         await eventually(lambda: worker.slots.waiting == 0)
+        platform.release()
+        assert (await browser.read()).status == 200
+        assert platform.counters.calls["authenticate"] == 1
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_who_leaves_as_its_login_is_read_is_never_logged_in(
+        self, browser, body, on_its_way, way, platform, worker, http_port
+    ):
+        """Nor is one that is gone before anybody has begun to wait."""
+        await on_its_way({})
+        for turns in range(6):
+            leaving = await Browser.open(http_port)
+            leaving.send_post(body, way, PATH)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            leaving.writer.close()
+        await eventually(lambda: requests_under_way(worker) == 1)
         platform.release()
         assert (await browser.read()).status == 200
         assert platform.counters.calls["authenticate"] == 1
@@ -323,21 +353,13 @@ async def test_a_fault_of_ours_tells_no_secret(
     assert (await browser.post(body, way, PATH)).status == 200
 
 
-class TestPrefetch:
-    """A login warms the pages that follow."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"PREFETCH_ON_LOGIN": "true"}
-
-    @pytest.mark.gen_test
-    @pytest.mark.parametrize("way", WAYS)
-    async def test_pages_are_gathered_behind_a_login(
-        self, browser, body, way, platform
-    ):
-        """Nothing is asked twice, and the page is on its way or at hand."""
-        token = json.loads((await browser.post(body, way, PATH)).body)["token"]
-        page = await browser.ask("/api/quiz", token)
-        assert page.headers["x-cache"] in ("HIT", "PENDING")
-        await eventually(lambda: platform.counters.calls["course_files"] == 1)
-        assert platform.counters.calls["quizzes"] == 1
+@pytest.mark.settings(PREFETCH_ON_LOGIN="true")
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_pages_are_gathered_behind_a_login(browser, body, way, platform):
+    """Nothing is asked twice, and the page is on its way or at hand."""
+    token = json.loads((await browser.post(body, way, PATH)).body)["token"]
+    page = await browser.ask("/api/quiz", token)
+    assert page.headers["x-cache"] in ("HIT", "PENDING")
+    await eventually(lambda: platform.counters.calls["course_files"] == 1)
+    assert platform.counters.calls["quizzes"] == 1

@@ -12,9 +12,7 @@ from .kept import outcomes, refreshed
 WARMED = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
 
 
-@pytest.fixture(name="variables")
-def _variables():
-    return {"PREFETCH_ON_LOGIN": "true"}
+pytestmark = pytest.mark.settings(PREFETCH_ON_LOGIN="true")
 
 
 @pytest.mark.gen_test
@@ -69,7 +67,7 @@ async def test_closing_ends_it(front, student, platform, worker):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("variables", [{"PREFETCH_ON_LOGIN": "false"}])
+@pytest.mark.settings(PREFETCH_ON_LOGIN="false")
 async def test_it_may_be_off(front, student, worker):
     """Then a login is all that is asked for."""
     assert await front.log_in(student)

@@ -355,17 +355,11 @@ async def test_its_log_line_says_how_it_ended(front, token, platform, access_lin
     assert (ill["status"], ill["code"]) == (200, "upstream_error")
 
 
-class TestDeadline:
-    """The stream has that of a request."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "2"}
-
-    async def test_at_the_deadline_there_is_what_there_is(self, front, token, platform):
-        """The page as it stands, and gathering goes on."""
-        platform.hold("cards")
-        events = await told(front, token)
-        assert [kind for kind, _ in events] == ["started", "page"]
-        assert len(events[-1][1]["incomplete"]) == 15
-        platform.release()
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="2")
+async def test_at_the_deadline_there_is_what_there_is(front, token, platform):
+    """The page as it stands, and gathering goes on."""
+    platform.hold("cards")
+    events = await told(front, token)
+    assert [kind for kind, _ in events] == ["started", "page"]
+    assert len(events[-1][1]["incomplete"]) == 15
+    platform.release()

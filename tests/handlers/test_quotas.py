@@ -12,15 +12,12 @@ from aims_server.metrics import labels
 from .kept import pages_shared
 from .ways import WAYS
 
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {
-        "RATE_LIMIT_PER_MINUTE": "5",
-        "LOGIN_LIMIT_PER_MINUTE": "3",
-        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "60",
-        "TRUSTED_PROXIES": "192.0.2.0/24",
-    }
+pytestmark = pytest.mark.settings(
+    RATE_LIMIT_PER_MINUTE="5",
+    LOGIN_LIMIT_PER_MINUTE="3",
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="60",
+    TRUSTED_PROXIES="192.0.2.0/24",
+)
 
 
 def refused(answers) -> list:

@@ -23,16 +23,13 @@ async def test_it_is_not_there_unless_it_is_on(front, path):
     assert (await front.ask(path)).code == 404
 
 
+@pytest.mark.settings(
+    STATUS_PAGE="true",
+    METRICS_TOKEN=METRICS_TOKEN,
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="3",
+)
 class TestGuessing:
     """An address that may ask the API three times a minute."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "STATUS_PAGE": "true",
-            "METRICS_TOKEN": METRICS_TOKEN,
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "3",
-        }
 
     @pytest.fixture(name="ask")
     def _ask(self, front):
@@ -65,12 +62,9 @@ class TestGuessing:
             assert [await ask("/status", offered) for _ in range(12)] == [status] * 12
 
 
+@pytest.mark.settings(STATUS_PAGE="true", METRICS_TOKEN=METRICS_TOKEN)
 class TestOn:
     """STATUS_PAGE, with a METRICS_TOKEN."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"STATUS_PAGE": "true", "METRICS_TOKEN": METRICS_TOKEN}
 
     @pytest.mark.parametrize("path", ["/status", "/status/status.js"])
     @pytest.mark.gen_test

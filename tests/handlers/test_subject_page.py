@@ -8,13 +8,11 @@ import pytest
 from .kept import refreshed
 from .paths import subject_path
 
-pytestmark = pytest.mark.gen_test
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    # Of which half is waited for newer course files, if they are waited for.
-    return {"REQUEST_TIMEOUT_SECONDS": "300", "GATHER_TIMEOUT_SECONDS": "300"}
+# Of which half is waited for newer course files, if they are waited for.
+pytestmark = [
+    pytest.mark.gen_test,
+    pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="300", GATHER_TIMEOUT_SECONDS="300"),
+]
 
 
 @pytest.fixture(name="path")

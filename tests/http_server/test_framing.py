@@ -8,12 +8,10 @@ import pytest
 from .bad_input import POST, REFUSED_FRAMING, corpus
 from .raw import exchange, status_of
 
-pytestmark = pytest.mark.both_loops
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000"}
+pytestmark = [
+    pytest.mark.both_loops,
+    pytest.mark.settings(RATE_LIMIT_PER_ADDRESS_PER_MINUTE="100000"),
+]
 
 
 @pytest.mark.gen_test

@@ -55,20 +55,14 @@ async def test_another_origin_may_not(port, case):
     assert b"\r\nVary: Origin\r\n" in head
 
 
-class TestBehindAProxy:
-    """A proxy that names its clients."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"TRUSTED_PROXIES": "127.0.0.1"}
-
-    @pytest.mark.gen_test
-    async def test_too_large_a_head_is_logged_as_its_clients(self, port, access_lines):
-        """The access line of a head that is too large has its client's address."""
-        named = HOST + b"X-Forwarded-For: 203.0.113.7\r\n"
-        await exchange(port, TOO_LARGE["300 headers"][1].replace(HOST, named))
-        (line,) = access_lines.told()
-        assert line["address"] == "203.0.113.7"
+@pytest.mark.settings(TRUSTED_PROXIES="127.0.0.1")
+@pytest.mark.gen_test
+async def test_too_large_a_head_is_logged_as_its_clients(port, access_lines):
+    """The access line of a head that is too large has its client's address."""
+    named = HOST + b"X-Forwarded-For: 203.0.113.7\r\n"
+    await exchange(port, TOO_LARGE["300 headers"][1].replace(HOST, named))
+    (line,) = access_lines.told()
+    assert line["address"] == "203.0.113.7"
 
 
 @pytest.mark.gen_test

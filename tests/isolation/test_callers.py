@@ -7,18 +7,16 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.gen_test
+pytestmark = [
+    pytest.mark.gen_test,
+    pytest.mark.settings(
+        REQUEST_TIMEOUT_SECONDS="60",
+        RATE_LIMIT_PER_ADDRESS_PER_MINUTE="100000",
+        LOGIN_LIMIT_PER_MINUTE="100000",
+    ),
+]
 
 BROKEN = '{"responseStatus":"Failure","errors":["Invalid URL"]}'
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {
-        "REQUEST_TIMEOUT_SECONDS": "60",
-        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
-        "LOGIN_LIMIT_PER_MINUTE": "100000",
-    }
 
 
 @pytest.fixture(name="bystander")

@@ -14,16 +14,14 @@ from aims_server.http_server.listener import Listener
 from ..conftest import Clock
 from ..waiting import PATIENCE_SECONDS, eventually
 
-pytestmark = pytest.mark.both_loops
+pytestmark = [
+    pytest.mark.both_loops,
+    pytest.mark.settings(RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000"),
+]
 
 HEALTH = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /api/login HTTP/1.1\r\nHost: x\r\n"
 LARGE = b"GET /docs/swagger-ui.js HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@pytest.fixture(name="variables")
-def _variables() -> dict[str, str]:
-    return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000"}
 
 
 @pytest.fixture(name="places")

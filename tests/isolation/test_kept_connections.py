@@ -17,7 +17,11 @@ from aims_server.upstream.transport.transport import Reply
 from ..upstream.transport.scripted_server import said
 from ..waiting import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.gen_test
+# One connection to the platform is kept, and nothing is answered from memory.
+pytestmark = [
+    pytest.mark.gen_test,
+    pytest.mark.settings(MAX_CONCURRENT_REQUESTS="1", CACHE_REFRESH_FLOOR_SECONDS="0"),
+]
 
 STUDENTS = 200
 ANSWERS = 20_000
@@ -30,12 +34,6 @@ BUSY = {
     "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
     "MAX_CONCURRENT_REQUESTS": "10",
 }
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    """One connection to the platform is kept, and nothing is answered from memory."""
-    return {"MAX_CONCURRENT_REQUESTS": "1", "CACHE_REFRESH_FLOOR_SECONDS": "0"}
 
 
 def admission_numbers(answer) -> set[str]:
@@ -60,7 +58,7 @@ async def test_an_answer_sent_twice_is_not_the_next_students(front, platform, co
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("variables", [BUSY])
+@pytest.mark.settings(**BUSY)
 async def test_an_answer_that_comes_during_anothers_call_is_not_taken(
     front, platform, college
 ):
@@ -110,9 +108,7 @@ async def test_another_endpoints_answer_is_not_taken(front, platform, token, pat
     assert {**had, "cachedAt": 0} == {**expected, "cachedAt": 0}
 
 
-@pytest.mark.parametrize(
-    "variables", [{"MAX_CONCURRENT_REQUESTS": "1", "PREFETCH_ON_LOGIN": "false"}]
-)
+@pytest.mark.settings(MAX_CONCURRENT_REQUESTS="1", PREFETCH_ON_LOGIN="false")
 async def test_a_logins_answer_is_not_taken(front, platform, college):
     """It is sent again while a timetable, which names nobody, is under way on the same
     connection: this one came next, and was given to another student.

@@ -11,6 +11,8 @@ from contextlib import suppress
 
 import pytest
 
+pytestmark = pytest.mark.settings(RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000")
+
 POST = b"POST /api/login HTTP/1.1\r\nHost: x\r\n"
 # Made distinct by a number.
 FORGETTABLE = {
@@ -22,11 +24,6 @@ FORGETTABLE = {
     "bad chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n0x%d",
     "half a head": b"GET /%d HTTP/1.1\r\nHost: x\r\n",
 }
-
-
-@pytest.fixture(name="variables")
-def _variables() -> dict[str, str]:
-    return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000"}
 
 
 @pytest.fixture(name="quiet")

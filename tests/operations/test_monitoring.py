@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aims_server.config.settings import VARIABLES
 from aims_server.metrics import Metrics, MetricsMemory, worker_deaths
+from aims_server.metrics.labels import LIMITS
 
 from .programs import CONF, ROOT, accepted_by, mebibytes, unit
 
@@ -161,6 +162,16 @@ def test_a_rule_says_what_to_do(rule: dict[str, Any]):
     assert set(re.findall(r"\bAims\w+", runbook)) <= alerts
     rows = {panel["title"] for panel in PANELS if panel["type"] == "row"}
     assert set(re.findall(r'row "([^"]*)"', runbook)) <= rows
+
+
+def test_the_runbook_explains_each_limit():
+    """Whoever reads its kind in the figures finds it there, in quotes."""
+    (runbook,) = (
+        rule["annotations"]["runbook"]
+        for rule in RULES
+        if rule["alert"] == "AimsManyLimited"
+    )
+    assert set(re.findall(r'"([a-z-]+)"', runbook)) == set(LIMITS)
 
 
 def test_panels_speak_of_alerts_that_exist():

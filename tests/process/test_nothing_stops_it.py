@@ -8,13 +8,16 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -388,11 +391,41 @@ def answers(service: Service) -> bool:
         return False
 
 
-def test_its_certificates_may_be_removed(start, tmp_path):
+class Refusing(BaseHTTPRequestHandler):
+    """A platform that accepts no token."""
+
+    def do_GET(self):
+        """Answer with 401."""
+        self.send_response(401)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(name="secure_platform")
+def _secure_platform():
+    """The address of a platform that refuses every token, by TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever).start()
+        yield f"https://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+
+
+def test_its_certificates_may_be_removed(start, secure_platform, tmp_path):
     """A worker that is started later trusts what was read with the settings."""
     certificates = tmp_path / "authorities.pem"
     certificates.write_bytes(CERTIFICATE.read_bytes())
-    service = start(WORKERS="1", EXTERNAL_API_CA_FILE=str(certificates))
+    service = start(
+        WORKERS="1",
+        EXTERNAL_API_BASE=secure_platform,
+        EXTERNAL_API_CA_FILE=str(certificates),
+    )
     service.wait_until_serving()
     certificates.unlink()
     service.signal(signal.SIGHUP)
@@ -400,4 +433,5 @@ def test_its_certificates_may_be_removed(start, tmp_path):
     (victim,) = service.workers()
     os.kill(victim, signal.SIGKILL)
     service.wait_for_workers(1, but=[victim])
-    assert service.get("/health")[0] == 200
+    (token,) = tokens(1)
+    assert service.get("/api/quiz", token)[0] == 401

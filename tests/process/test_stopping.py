@@ -1,7 +1,10 @@
 """SIGTERM and SIGINT to the real command: who is still served, and when it is over."""
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -94,6 +97,42 @@ def test_sigterm_costs_no_request(busy, workers):
         assert service.wait() == 0
     assert crowd.losses == []
     assert set(crowd.statuses) == {200}
+
+
+# The service, whose first worker sends it a SIGTERM at once; prints the workers made.
+_STOPPED_BY_THE_FIRST = """
+import os, signal, sys
+made = []
+os.register_at_fork(
+    after_in_parent=lambda: made.append(1),
+    after_in_child=lambda: made or os.kill(os.getppid(), signal.SIGTERM),
+)
+from aims_server.cli import main
+status = main([])
+print(len(made))
+sys.exit(status)
+"""
+
+
+def test_sigterm_ends_a_start_before_all_workers_are_made(tmp_path):
+    """On a busy machine two hundred of them take 15 s."""
+    workers = 200
+    done = subprocess.run(
+        [sys.executable, "-c", _STOPPED_BY_THE_FIRST],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "PORT": "0",
+            "WORKERS": str(workers),
+            "MAX_CONCURRENT_REQUESTS": str(workers),
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert int(done.stdout) < workers
 
 
 def test_sigterm_twice_stops_at_once(busy):

@@ -187,6 +187,14 @@ def _guarded(tmp_path, request):
     server.kill()
 
 
+async def test_a_server_in_a_sentinels_place_is_told(guarded):
+    """Its port is the wrong one; no right is missing."""
+    url = guarded.replace("redis://aims:change-me@", "redis+sentinel://")
+    async with connected(f"{url}/main") as connection:
+        with pytest.raises(StoreError, match="no sentinel"):
+            await connection.call("PING", seconds=20)
+
+
 @pytest.fixture(name="machine")
 def _machine(io_loop, guarded):
     async def begin():

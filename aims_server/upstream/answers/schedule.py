@@ -19,6 +19,7 @@ _MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})(?!\w)"
 # Minutes have two digits, so slots that run together (09:4009:40) can be separated.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
 _SLOT: Final = rf"{_TIME} ?(?:-|to) ?{_TIME}"
+_MOVED: Final = rf"\b(?i:from|instead of|in (?:lieu|place) of):? ?{_SLOT}"
 _NO_CLASS: Final = (
     r"(?i:holiday|vacation|\bno (?:class|lecture)|\boff\b|cancel"
     r"|^\W*(?:n\W?a|nil|none|free|sunday|lunch|(?:lunch |tea )?break|recess)\W*$)"
@@ -171,6 +172,8 @@ def _slots(cell: Any) -> tuple[tuple[Slot, ...], bool]:
     found: set[Slot] = set()
     rest, readable = "", True
     for piece in pieces:
+        if piece is None:
+            continue
         if not isinstance(piece, str) or len(piece) > _LARGEST_CELL:
             readable = False
             continue
@@ -193,7 +196,18 @@ def _says_more(words: str, *, beside_slots: bool) -> bool:
 
 
 def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
-    """The slots of a text, and its other words."""
+    """The slots of a text, and its other words. Where a class was moved from is no slot
+    beside the class.
+    """
+    found = _all_slots(text, held)
+    if len(found[0]) > 1:
+        slots, left = _all_slots(re.sub(_MOVED, " ", text), held)
+        if slots:
+            return slots, left
+    return found
+
+
+def _all_slots(text: str, held: bool | None) -> tuple[list[Slot], str]:
     slots: list[Slot] = []
     rest, at = "", 0
     for match in re.finditer(_SLOT, text):

@@ -53,7 +53,7 @@ class ResiliencePolicy:
     ...     retries = RetryBudget()
     ...     policy = ResiliencePolicy(
     ...         Admission(Bulkhead(1), EndpointBreakers(["cards"])), Uncounted(),
-    ...         retries=retries, hedges=RetryBudget(tries=retries.tries),
+    ...         retries=retries, hedges=retries.for_hedges(),
     ...         random=lambda: 0.0)
     ...     tries = []
     ...     async def attempt(seconds, *, fresh):

@@ -14,6 +14,8 @@ _SECONDS: Final = 10
 # fails, a caller's 40 calls in 10 s need more than 12 + 8 retries once in 180 times,
 # and more than 24 + 8 never in 40 000.
 _OWN: Final = 2.0
+_HEDGES_SHARE: Final = 0.1
+_HEDGES_FLOOR: Final = 10.0
 _BOUND: Final = 0.05  # seconds before the first retry
 _LONGEST: Final = 0.5
 
@@ -96,10 +98,20 @@ class RetryBudget:
     ) -> None:
         self._share = share
         self._floor = floor
+        self._clock = clock
         self.tries = tries or RecentCounts(clock)
         """Count each first try here; several budgets may share these counts."""
 
         self._extra = RecentCounts(clock)
+
+    def for_hedges(self) -> "RetryBudget":
+        """A second budget, for hedges: a tenth of the same first tries, and a floor."""
+        return RetryBudget(
+            share=_HEDGES_SHARE,
+            floor=_HEDGES_FLOOR,
+            clock=self._clock,
+            tries=self.tries,
+        )
 
     def take(self, caller: Hashable) -> bool:
         """Whether one extra call may be made now; True counts it as made."""

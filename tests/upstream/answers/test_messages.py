@@ -71,6 +71,8 @@ REFUSALS = [
     "Access denied. No token provided.",
     "Could not decode token: Error while decoding to JSON: Syntax error",
     "Malformed token",
+    "No authorization token was found",
+    "Your account was logged in elsewhere",
     "Log in to continue",
 ]
 

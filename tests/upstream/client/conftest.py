@@ -104,7 +104,7 @@ async def client_of(
         Admission(Bulkhead(20), EndpointBreakers(ALL_ENDPOINTS), clock=Clock()),
         Unobserved(),
         retries=retries,
-        hedges=RetryBudget(share=0.1, floor=10, tries=retries.tries),
+        hedges=retries.for_hedges(),
         random=lambda: 0.0,
         clock=clock,
     )

@@ -121,9 +121,7 @@ class Bench:
         )
         self.budget = RetryBudget(clock=clock, share=0.25, floor=floor)
         self.told = Told()
-        self.hedges = RetryBudget(
-            clock=clock, share=0.1, floor=10.0, tries=self.budget.tries
-        )
+        self.hedges = self.budget.for_hedges()
         self.failures: list[tuple[str, UpstreamError, float]] = []
         self.guard = self.policy(lambda: 0.5)
 

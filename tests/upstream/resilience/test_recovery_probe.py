@@ -171,3 +171,21 @@ async def test_a_closed_probe_asks_no_more(idle):
     await idle.probe.close()
     await asyncio.sleep(60)
     assert idle.asked == []
+
+
+async def test_who_closes_it_waits_for_the_end_of_its_call(idle):
+    """The client that the call uses is closed after that."""
+    ended = []
+
+    async def hang(_):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+            ended.append(True)
+
+    idle.probe._ask = hang
+    idle.fail("cards")
+    await asyncio.sleep(31)
+    await idle.probe.close()
+    assert ended

@@ -34,7 +34,7 @@ async def test_a_failed_call_is_gone_at_once(fault, repeatable):
         Admission(Bulkhead(2), EndpointBreakers(["cards"])),
         Told(),
         retries=retries,
-        hedges=RetryBudget(tries=retries.tries),
+        hedges=retries.for_hedges(),
         random=lambda: 0.0,
     )
 

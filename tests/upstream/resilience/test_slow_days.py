@@ -77,7 +77,7 @@ def live(platform, *, students=8, rounds=12):
         ),
         told,
         retries=retries,
-        hedges=RetryBudget(share=0.1, floor=10.0, clock=clock, tries=retries.tries),
+        hedges=retries.for_hedges(),
         random=random.Random(5).random,
         clock=clock,
     )
