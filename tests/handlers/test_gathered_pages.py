@@ -98,7 +98,7 @@ async def test_a_page_counts_until_its_calls_have_their_slots(
     assert reserved[False][0] == 0
     for somebody in taken:
         worker.slots.release(somebody, None)
-    assert reserved[True][0] == 0
+    await eventually(lambda: reserved[True][0] == 0)
     platform.release("cards")
     assert (await browser.read()).status == 200
 
