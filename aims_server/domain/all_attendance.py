@@ -87,8 +87,7 @@ def all_attendance_page(
 
 
 def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bool:
-    """Whether a subject's records are complete, as far as the summary shows. Where it
-    shows nothing they have to: zeros would mean that there were no classes.
+    """Whether a subject's records are complete, as far as the summary shows.
 
     A mere difference does not count, since it is not known what the platform's Total
     includes.
@@ -96,7 +95,7 @@ def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bo
     if days is None or not days.complete:
         return False
     if counts is None:
-        return bool(days.total_counted)
+        return True
     if not days.total_records and counts.total:
         note("empty", "no records where the summary has classes")
         return False

@@ -264,14 +264,6 @@ def test_where_the_summary_is_unusable_the_records_speak(complete):
     assert (subject["percent"], subject["mustAttend"]) == ("50%", 2)
 
 
-@pytest.mark.parametrize("records", [[], UNMARKED])
-def test_zeros_that_nothing_confirms_are_incomplete(records):
-    """Neither an unusable summary nor the records have a count."""
-    page = page_of(files_of(Course(2, "A", "A", None)), {2: subject_days(records)})
-    assert page["incomplete"] == ["A"]
-    assert page["subjects"]["A"]["total"] == 0
-
-
 def test_incomplete_holds_the_key_that_a_double_name_got():
     """A client finds every incomplete subject in `subjects` under that text."""
     other = Course(2, "BCS552", "Web Technology", COUNTS)

@@ -202,9 +202,8 @@ def expected_subject(file: File, target: int) -> tuple[dict[str, Any], bool]:
     marks = [each.mark for each in held]
     counted = tuple(map(marks.count, ("present", "absent", "leave")))
     counts = file.counts or (0, 0, 0, 0)
-    unconfirmed = not file.counts or any(counts[:3]) or (not held and counts[3])
-    unbelieved = bool(unconfirmed) and not any(counted)
-    incomplete = file.classes is None or unbelieved
+    unbelieved = not any(counted) and (any(counts[:3]) or (not held and counts[3]))
+    incomplete = file.classes is None or bool(unbelieved)
     shown = counts[:3] if incomplete and file.counts else counted
     present, total = (counts[0], counts[3]) if file.counts else (shown[0], sum(shown))
     can_miss, must_attend = plan(present, total, target)
