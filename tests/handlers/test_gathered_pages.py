@@ -88,7 +88,8 @@ async def test_a_page_counts_until_its_calls_have_their_slots(
     platform.hold("cards")
     browser.send("/api/all-attendance", token)
     reserved = machine.slots.reserved
-    await eventually(lambda: reserved[False][0] > 0)
+    await platform.until(lambda seen: seen.now["course_files"] == 1)
+    assert reserved[False][0] > 0
     assert reserved[True][0] == 0
     taken: list[CallerKey] = []
     while worker.slots.try_acquire(somebody := CallerKey.student(str(len(taken)))):
