@@ -133,7 +133,8 @@ class TestIllPlatform:
         """Whatever is wrong: 200, STALE, true Age; past the window the error. A refresh
         that fails so is no fault of ours.
         """
-        await front.ask("/api/quiz", token)
+        while (await front.ask("/api/quiz", token)).code != 200:
+            pass  # a busy machine may take longer than its deadline
         platform.faults.set(kind=kind, **knobs)
         clock.advance(301)
         for age in (301, 1001, 1701):

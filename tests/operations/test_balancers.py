@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from ..upstream.transport.secure_server import CERTIFICATE
 from ..waiting import PATIENCE_SECONDS, free_port, until
 from .balancing import (
     KINDS,
@@ -210,6 +211,22 @@ def test_what_the_balancer_cannot_read_is_told_in_json(balancer: Balancer):
             answer.begin()
             assert answer.status == 400
             assert json.load(answer)["code"] == "invalid_request"
+
+
+def test_plain_http_on_the_port_of_tls_is_told_in_json(
+    backend: Backend, tmp_path: Path
+):
+    """Where TLS is on, as nginx's file shows, this 400 is no page of HTML either."""
+    port = free_port()
+    path = nginx_file(tmp_path, port, backend.server_port)
+    plain = f"listen 127.0.0.1:{port}"
+    pair = f"ssl_certificate {CERTIFICATE}; ssl_certificate_key {CERTIFICATE};"
+    secure = rewritten(path.read_text(), (f"{plain};", f"{plain} ssl; {pair}"))
+    path.write_text(secure)
+    with running(nginx_command(path), tmp_path, port):
+        answer = Balancer(port, backend).ask("/api/quiz")
+    assert answer.status == 400
+    assert json.loads(answer.body)["code"] == "invalid_request"
 
 
 def test_a_service_that_is_gone_is_told_in_json(balancer: Balancer):

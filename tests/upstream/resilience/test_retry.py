@@ -56,6 +56,16 @@ def test_what_is_given_back_may_be_taken_again():
     assert budget.take("c")
 
 
+def test_hedges_are_a_tenth_of_the_first_tries_and_ten():
+    """More would load a slow platform further."""
+    retries = RetryBudget(clock=Clock())
+    for student in range(200):
+        retries.tries.add(student)
+    hedges = retries.for_hedges()
+    assert sum(map(hedges.take, range(200))) == 30
+    assert retries.take(0)
+
+
 @given(
     st.floats(0, 1),
     st.integers(0, 20),
