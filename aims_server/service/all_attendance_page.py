@@ -26,7 +26,7 @@ from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .following import SharedGatherings
 from .gathering import Gathering, Gatherings
-from .student_calls import StudentCalls
+from .student_calls import StudentCalls, caller_key
 from .student_records import FetchedFiles, StudentRecords
 
 __all__ = ["AllAttendancePage"]
@@ -144,7 +144,7 @@ class AllAttendancePage:
         for cf_id, days in kept.items():
             gathering.add(cf_id, days)
         asked_at = self._clock()
-        await self._add_missing(caller, fetched, deadline, gathering)
+        await self._add_missing(caller, fetched, deadline, gathering, reservation)
         if fetched.old:
             fetched = self._records.newest_course_files(session, fetched)
         complete = None not in map(gathering.parts.get, fetched.cf_ids())
@@ -166,6 +166,7 @@ class AllAttendancePage:
         fetched: FetchedFiles,
         deadline: Deadline,
         gathering: Gathering,
+        reservation: Reservation,
     ) -> None:
         """Fetch the days of every missing subject and add them; None for a subject that
         cannot be fetched.
@@ -193,6 +194,8 @@ class AllAttendancePage:
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(add(cf_id)) for cf_id in missing]
         try:
+            await asyncio.sleep(0)  # each task's first step asks for its slot
+            reservation.all_made(caller_key(caller))
             # `asyncio.gather` would take 2 us a call to report an error at once, and
             # `add` raises none.
             faults = {await task for task in tasks}

@@ -1,8 +1,9 @@
 /**
  * The service's API, as a frontend should use it.
  *
- * An answer is `{data, cache, age, ms, ahead}`: the JSON, `X-Cache`, `Age` in seconds, how
- * many milliseconds it took, and by how many the service's clock is ahead of the device's.
+ * An answer is `{data, cache, age, unkept, ms, ahead}`: the JSON, `X-Cache`, `Age` in seconds,
+ * whether the service keeps no copy, how many milliseconds it took, and by how many the
+ * service's clock is ahead of the device's.
  * A failure is a `Problem`.
  */
 
@@ -188,6 +189,7 @@ function answer(data, response, began) {
     data,
     cache: headers.get("X-Cache"),
     age: Number(headers.get("Age")),
+    unkept: /max-age=0\b/.test(headers.get("Cache-Control")),
     ms: Math.round(performance.now() - began),
     ahead: Date.parse(headers.get("Date")) - Date.now(),
   };

@@ -4,7 +4,7 @@ import { Problem, page, pageWithProgress, signOut } from "./api.js";
 
 export const NAMES = ["attendance", "all-attendance", "timetable", "quiz"];
 
-const STALE_RETRY_SECONDS = 3; // the refresh behind a stale answer takes two round trips
+const RENEWED_RETRY_SECONDS = 3; // the gathering behind an answer takes two round trips
 const INCOMPLETE_RETRY_SECONDS = 16; // the service keeps an incomplete page for 15 s
 const LONGEST_WAIT_SECONDS = 600; // what is told to wait longer, the student asks for again
 const OLD_SECONDS = 300; // when somebody comes back to the page; the service's usual TTL
@@ -107,9 +107,13 @@ export function createPages(store) {
       return;
     }
     renewed.delete(name);
+    // What the service does not keep is mostly still gathered, and the next request joins that.
+    // If it comes so twice, there was no room for its calls: to ask every few seconds is no use.
+    const isGathered = answer.unkept && !store.get().answers[name]?.unkept;
     put("answers", name, { ...answer, at: Date.now() });
-    if (answer.cache === "STALE") again(name, STALE_RETRY_SECONDS);
-    else if (answer.data.incomplete?.length) again(name, INCOMPLETE_RETRY_SECONDS);
+    if (answer.cache === "STALE") again(name, RENEWED_RETRY_SECONDS);
+    else if (answer.data.incomplete?.length)
+      again(name, isGathered ? RENEWED_RETRY_SECONDS : INCOMPLETE_RETRY_SECONDS);
     else retries.delete(name);
   }
 

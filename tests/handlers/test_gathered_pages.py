@@ -78,19 +78,28 @@ async def test_a_page_that_is_gathered_in_a_drain_closes(
 
 
 @pytest.mark.gen_test
-async def test_a_page_counts_as_its_students_once_he_is_known(
-    browser, token, platform, machine
+async def test_a_page_counts_until_its_calls_have_their_slots(
+    browser, token, platform, machine, worker
 ):
-    """Its calls are reserved beside those of strangers only until then."""
+    """Its calls are reserved beside those of strangers until the student is known, then
+    as that student's; and no longer once all are made, though they may hang.
+    """
     platform.hold("course_files")
     platform.hold("cards")
     browser.send("/api/all-attendance", token)
     reserved = machine.slots.reserved
-    await eventually(lambda: reserved[False][0] > 0)
+    await platform.until(lambda seen: seen.now["course_files"] == 1)
+    assert reserved[False][0] > 0
     assert reserved[True][0] == 0
+    taken: list[CallerKey] = []
+    while worker.slots.try_acquire(somebody := CallerKey.student(str(len(taken)))):
+        taken.append(somebody)
     platform.release("course_files")
     await eventually(lambda: reserved[True][0] > 0)
     assert reserved[False][0] == 0
+    for somebody in taken:
+        worker.slots.release(somebody, None)
+    await eventually(lambda: reserved[True][0] == 0)
     platform.release("cards")
     assert (await browser.read()).status == 200
 

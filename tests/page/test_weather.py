@@ -209,6 +209,37 @@ def test_a_refused_file_makes_its_page_wait_too(inside):
     inside.forgive_failed_answers()
 
 
+@pytest.mark.parametrize(
+    ("max_age", "asked_within_five_seconds"), [(0, True), (15, False)]
+)
+def test_a_page_that_is_still_gathered_is_soon_asked_for_again(
+    inside, max_age, asked_within_five_seconds
+):
+    """The next request joins the gathering; one that is kept is the same for 15 s. What
+    is as incomplete then is not asked for every three seconds.
+    """
+    incomplete = {"subjects": {}, "courseCodeMap": {}, "incomplete": ["Maths"]}
+    headers = {"Cache-Control": f"private, max-age={max_age}"}
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.url)
+        route.fulfill(json=incomplete, headers=headers)
+
+    inside.page.clock.install()
+    inside.page.route("**/api/all-attendance", answer)
+    inside.page.reload()
+    inside.settle()
+    for seconds, number in [
+        (5, 1 + asked_within_five_seconds),
+        (5, 1 + asked_within_five_seconds),
+        (15, 2 + asked_within_five_seconds),
+    ]:
+        inside.page.clock.fast_forward(1000 * seconds)
+        inside.page.wait_for_selector("#refresh:not([aria-disabled])")
+        assert len(asked) == number
+
+
 NUDGES = {
     "online": "window.dispatchEvent(new Event('online'))",
     "visible": "document.dispatchEvent(new Event('visibilitychange'))",

@@ -68,12 +68,13 @@ class Bulkhead:
         self._queue = FairQueue(per_caller, slots.share)
         self._clock = clock
         self._call_time = CallTime(first_guess, clock=clock)
-        self._reservations = Reservations(self.pool)
+        self._reservations = Reservations(self.pool, self._queue.when_served)
         self._returns_until = clock()  # when the last refused client will come back
         self._look: asyncio.TimerHandle | None = None
 
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
-        """Admit so many ``calls`` as a whole, until the reservation ends.
+        """Admit so many ``calls`` as a whole, until the reservation ends: a single one,
+        or one and then all the others at once.
 
         Raises BulkheadFull if not all could be made within ``seconds``; but never if
         there are slots for all of them, nor, while any slot is free, for a single call
@@ -85,7 +86,8 @@ class Bulkhead:
             # An unverified caller becomes a student with its first call's answer.
             self.wait(caller, calls if caller.verified else 1),
         )
-        late = wait > 0 and wait + self.recent_seconds > seconds
+        trips = 1 if calls == 1 else 2
+        late = wait > 0 and wait + trips * self.recent_seconds > seconds
         # A page that was admitted just now has yet to take its first slot.
         taken = max(self._queue.in_use, len(self._reservations))
         slot_is_free = taken < self.pool.capacity

@@ -72,6 +72,7 @@ class FairQueue:
         self.queues: dict[CallerKey, deque[Turn]] = {}
         """The waiting calls by caller; no queue is empty."""
 
+        self._when_served: dict[CallerKey, list[Callable[[], object]]] = {}
         # The number of verified callers (True), and of others, that have more than 0,
         # 1, 2... waiting calls. Looking at each queue takes 40 us in a crowd of 500.
         self._longer: dict[bool, list[int]] = {True: [], False: []}
@@ -129,6 +130,13 @@ class FairQueue:
         self._shortened(caller, queue)
         if not queue:
             self._rings[caller.verified].pop(caller, None)
+
+    def when_served(self, caller: CallerKey, action: Callable[[], object]) -> None:
+        """Call ``action`` as soon as no call of this caller waits, perhaps now."""
+        if caller in self.queues:
+            self._when_served.setdefault(caller, []).append(action)
+        else:
+            action()
 
     def serve(self, caller: CallerKey) -> None:
         """Give this caller's first call a slot; its next one comes after the first call
@@ -200,6 +208,8 @@ class FairQueue:
         self._longer[caller.verified][len(queue)] -= 1
         if not queue:
             del self.queues[caller]
+            for action in self._when_served.pop(caller, ()):
+                action()
 
     def _next_address(self) -> CallerKey | None:
         """The next address below its limit."""

@@ -4,24 +4,34 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Self
 
+from .calls import CallerKey
 from .fair_queue import unverified_share
 from .slot_pool import SlotPool
 
 __all__ = ["Reservation", "Reservations"]
+
+_WhenServed = Callable[[CallerKey, Callable[[], object]], object]
 
 _STUDENTS: Final = (True,)
 _STUDENTS_AND_OTHERS: Final = (True, False)
 
 
 class Reservation:
-    """The calls of a page, admitted as a whole until the ``with`` block ends."""
+    """The calls of a page, admitted as a whole until each has had its slot, at the
+    latest until the ``with`` block ends.
+    """
 
-    __slots__ = ("_calls", "_count", "_verified")
+    __slots__ = ("_calls", "_count", "_verified", "_when_served")
 
     def __init__(
-        self, count: Callable[[bool, int, int], object], calls: int, verified: bool
+        self,
+        count: Callable[[bool, int, int], object],
+        when_served: _WhenServed,
+        calls: int,
+        verified: bool,
     ) -> None:
         self._count = count
+        self._when_served = when_served
         self._calls = calls
         self._verified = verified
         count(verified, calls, 1)
@@ -34,31 +44,43 @@ class Reservation:
 
     def verify(self) -> None:
         """Its caller has become a verified student, and counts as one from now on."""
-        if not self._verified:
-            self.end()
+        if self._calls and not self._verified:
+            self._count(False, self._calls, -1)
             self._verified = True
             self._count(True, self._calls, 1)
 
+    def all_made(self, caller: CallerKey) -> None:
+        """This caller has made all of its calls: each has a slot or waits for one. The
+        reservation ends when none waits. Calls that have their slots keep nobody out,
+        though they may take long, and one of them may hang.
+        """
+        self._when_served(caller, self.end)
+
     def end(self) -> None:
-        """End the reservation."""
-        self._count(self._verified, self._calls, -1)
+        """End the reservation; a second time changes nothing."""
+        if self._calls:
+            self._count(self._verified, self._calls, -1)
+            self._calls = 0
 
 
 class Reservations:
     """A worker's reservations, and the calls reserved by others that share its slots.
 
     >>> from .slot_pool import SlotPools
-    >>> pages = Reservations(SlotPools().of(0, size=10, share=10))
+    >>> from .fair_queue import FairQueue
+    >>> queue = FairQueue(per_caller=32, slots=10)
+    >>> pages = Reservations(SlotPools().of(0, size=10, share=10), queue.when_served)
     >>> page = pages.add(16, verified=False)
     >>> pages.turns(16, verified=False), pages.turns(16, verified=True)
     (2.2, 1.0)
-    >>> page.end()
+    >>> page.all_made(CallerKey.student(1))
     >>> len(pages)
     0
     """
 
-    def __init__(self, pool: SlotPool) -> None:
+    def __init__(self, pool: SlotPool, when_served: _WhenServed) -> None:
         self._pool = pool
+        self._when_served = when_served
         # The number of reservations by their calls; True: of verified callers.
         self._reserved: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
 
@@ -74,7 +96,7 @@ class Reservations:
 
     def add(self, calls: int, *, verified: bool) -> Reservation:
         """Add a reservation of so many calls."""
-        return Reservation(self._count, calls, verified)
+        return Reservation(self._count, self._when_served, calls, verified)
 
     def turns(self, calls: int, *, verified: bool) -> float:
         """Call times until one more reservation of so many calls, and all before it,

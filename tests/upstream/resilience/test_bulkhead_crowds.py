@@ -115,12 +115,12 @@ def test_pages_of_one_call_keep_no_large_one_out(clock):
         for number in range(40):
             work.enter_context(slots.reserve(caller(number), 1, 7.0))
         for number in range(40):
-            work.enter_context(slots.reserve(caller(number), 16, 7.0))
+            work.enter_context(slots.reserve(caller(number), 16, 8.0))
         for number in range(100):
             assert slots.try_acquire(caller(number))
         with pytest.raises(BulkheadFull):
             slots.reserve(caller("b"), 1, 7.0)
-        work.enter_context(slots.reserve(caller("b"), 16, 8.0))
+        work.enter_context(slots.reserve(caller("b"), 16, 9.0))
 
 
 def test_who_comes_at_once_shares_the_free_slots(clock):
@@ -183,13 +183,51 @@ async def test_work_that_is_over_makes_room(clock):
     assert not slots._reservations
 
 
+def test_a_page_whose_calls_have_their_slots_keeps_nobody_out(clock):
+    """Fourteen of its calls have ended, and one hangs."""
+    slots = Bulkhead(20, clock=clock, first_guess=5.0)
+    with slots.reserve(caller("a"), 16, 7.0) as page:
+        assert slots.try_acquire(caller("a"))
+        with pytest.raises(BulkheadFull):
+            slots.reserve(caller("b"), 16, 7.0)
+        page.all_made(caller("a"))
+        with slots.reserve(caller("b"), 16, 7.0):
+            pass
+
+
+async def test_a_page_that_waits_keeps_others_out(clock):
+    """It counts as a whole until its last call has a slot."""
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    with queue.slots.reserve(caller("a"), 16, 7.0) as page:
+        tasks = await queue.join("x1", "a1", "a2")
+        page.all_made(caller("a"))
+        await queue.release()
+        assert len(queue.slots._reservations) == 1
+        await queue.release()
+        assert not queue.slots._reservations
+    await asyncio.gather(*tasks)
+
+
+async def test_a_page_whose_calls_have_left_the_queue_has_ended(clock):
+    """Its calls gave up before they had slots; nothing of it is remembered."""
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    with queue.slots.reserve(caller("a"), 16, 7.0) as page:
+        tasks = await queue.join("x1", "a1")
+        page.all_made(caller("a"))
+        assert len(queue.slots._reservations) == 1
+        tasks[1].cancel()
+        await settle()
+        assert not queue.slots._reservations
+    assert not queue.slots._queue._when_served
+
+
 async def test_work_waits_for_calls_that_need_no_admission(clock):
     """Logins are in the same queue."""
     slots = Bulkhead(2, clock=clock, first_guess=1.0)
     calls = await Queue(slots, clock).join(*(f"A{number}" for number in range(6)))
-    with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 2, 2.0):
-        pass  # four turns of two slots, and then its last call
-    with slots.reserve(caller("a"), 2, 3.0):
+    with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 2, 3.0):
+        pass  # four turns of two slots, its first call and then its last
+    with slots.reserve(caller("a"), 2, 4.0):
         pass
     for call in calls[2:]:
         call.cancel()
@@ -199,9 +237,9 @@ async def test_of_a_strangers_work_the_first_call_has_to_wait(clock):
     """When that is answered, the others are a student's."""
     slots = Bulkhead(4, clock=clock, first_guess=1.0)
     await Queue(slots, clock).join(*(f"a{number}" for number in range(4)))
-    with slots.reserve(caller("B"), 16, 4.0):  # 16 of 4 slots, with none before them
+    with slots.reserve(caller("B"), 16, 5.0):  # 16 of 4 slots, with none before them
         pass
-    with pytest.raises(BulkheadFull), slots.reserve(caller("b"), 16, 4.0):
+    with pytest.raises(BulkheadFull), slots.reserve(caller("b"), 16, 5.0):
         pass
 
 
@@ -222,7 +260,7 @@ async def test_work_of_strangers_keeps_no_student_out(clock):
     assert not any(slots._reservations._reserved.values())
 
 
-async def page_of(slots, who, calls, seconds):
+async def page_of(slots, who, calls, seconds, reservation):
     """One call, and then all the others at once."""
 
     async def call():
@@ -231,7 +269,10 @@ async def page_of(slots, who, calls, seconds):
         slots.release(who, seconds)
 
     await call()
-    await asyncio.gather(*(call() for _ in range(calls - 1)))
+    others = [asyncio.ensure_future(call()) for _ in range(calls - 1)]
+    await asyncio.sleep(0)
+    reservation.all_made(who)
+    await asyncio.gather(*others)
 
 
 def test_nobody_is_told_to_wait_longer_than_half_a_minute(clock):
@@ -278,8 +319,8 @@ def test_what_is_admitted_is_served_in_time(size, arrivals):
     async def visit(number, calls):
         began = clock.now
         try:
-            with slots.reserve(caller(number), calls, 4.0):
-                await page_of(slots, caller(number), calls, 0.3)
+            with slots.reserve(caller(number), calls, 4.0) as page:
+                await page_of(slots, caller(number), calls, 0.3, page)
         except BulkheadFull:
             return
         # Its two trips beside the wait, of which the first is among the calls.
@@ -311,8 +352,8 @@ def test_all_of_a_crowd_that_obeys_are_served():
         while True:
             began = clock.now
             try:
-                with slots.reserve(student, 16, 7.0):
-                    await page_of(slots, student, 16, 0.3)
+                with slots.reserve(student, 16, 7.0) as page:
+                    await page_of(slots, student, 16, 0.3, page)
                 break
             except BulkheadFull as refusal:
                 refusals[number] += 1
@@ -326,3 +367,31 @@ def test_all_of_a_crowd_that_obeys_are_served():
     loop.close()
     assert 0 < len(refusals) < 600
     assert set(refusals.values()) == {1}
+
+
+def test_a_slow_platform_is_asked_for_nearly_all_it_can_give():
+    """At five seconds a call a hundred slots make 1.25 pages a second. Of students that
+    come every second, and obey Retry-After, all have their page within half a minute.
+    """
+    clock = Clock()
+    loop = VirtualLoop(clock)
+    slots, took = Bulkhead(100, clock=clock, first_guess=5.0), []
+
+    async def visit(number):
+        await asyncio.sleep(number)
+        began, student = clock.now, CallerKey.student(number)
+        while True:
+            try:
+                with slots.reserve(student, 16, 7.0) as page:
+                    await page_of(slots, student, 16, 5.0, page)
+                break
+            except BulkheadFull as refusal:
+                await asyncio.sleep(max(1, math.ceil(refusal.wait)))
+        took.append(clock.now - began)
+
+    async def minute():
+        await asyncio.gather(*map(visit, range(60)))
+
+    loop.run_until_complete(minute())
+    loop.close()
+    assert max(took) <= 30.0
