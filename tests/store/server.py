@@ -26,7 +26,9 @@ async def speaking(talk, directory):
     talks = set()
 
     async def counted(reader, writer):
-        talks.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
         await talk(reader, writer)
         with contextlib.suppress(OSError):
             await writer.wait_closed()
