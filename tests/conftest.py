@@ -24,7 +24,7 @@ from tornado.ioloop import IOLoop
 from xdist.scheduler import LoadScopeScheduling
 
 from aims_server.app import Machine, Worker, build
-from aims_server.config.settings import Settings
+from aims_server.config.settings import VARIABLES, Settings
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.address_limit import AddressLimit
@@ -179,11 +179,13 @@ def _settings(request: pytest.FixtureRequest, platform: SimulatedPlatform) -> Se
     test, else that of its class, else that of its module.
     """
     mark = request.node.get_closest_marker("settings")
+    changes = mark.kwargs if mark else {}
+    assert changes.keys() <= {variable.name for variable in VARIABLES}
     return Settings.from_mapping(
         {
             "EXTERNAL_API_BASE": platform.base_url,
             "PREFETCH_ON_LOGIN": "false",
-            **(mark.kwargs if mark else {}),
+            **changes,
         }
     )
 

@@ -87,7 +87,7 @@ class PlatformHandler(RequestHandler):
             wrong = wrong_answer(reply, fault, self.simulation.elsewhere)
             if wrong is None:
                 stream = self.detach()
-                if stream.closed():
+                if stream.closed():  # detached, it no longer tells of that
                     return
                 stream.set_close_callback(self.on_connection_close)
                 with self.simulation.loose(stream):

@@ -328,6 +328,21 @@ async def test_a_caller_who_is_gone_as_its_call_is_read(platform, waits):
 
 
 @pytest.mark.gen_test
+async def test_a_caller_who_is_gone_as_its_call_is_released(platform):
+    """The platform reads the end in the turn in which the hanging answer begins."""
+    url = urlsplit(platform.base_url)
+    platform.faults.set(kind="hang")
+    platform.hold()
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        call = f"GET {url.path}{COURSE_FILES} HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall(call.encode())
+        await platform.until(lambda seen: seen.in_flight == 1)
+    await asyncio.sleep(0)
+    platform.release()
+    await platform.until(lambda seen: not seen.in_flight)
+
+
+@pytest.mark.gen_test
 async def test_connections_are_counted_not_calls(caller, platform):
     """Each accepted connection counts once; reset() forgets it."""
     for _ in range(3):

@@ -30,6 +30,15 @@ def _body(student):
     return json.dumps(credentials(student))
 
 
+async def asked_turns_ago(port, body, way, turns):
+    """A client whose login was sent so many turns of the loop ago."""
+    browser = await Browser.open(port)
+    browser.send_post(body, way, PATH)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return browser
+
+
 @pytest.mark.gen_test
 async def test_a_login_may_be_cut_anywhere(browser, body, platform):
     """A login split into segments anywhere is made once."""
@@ -129,10 +138,7 @@ async def test_who_sends_no_more_as_its_login_is_read(
     """
     platform.hold()
     for turns in range(6):
-        asking = await Browser.open(http_port)
-        asking.send_post(body, way, PATH)
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        asking = await asked_turns_ago(http_port, body, way, turns)
         asking.writer.write_eof()
         assert (await asking.read()).status == 499, turns
         asking.writer.close()
@@ -285,10 +291,7 @@ class TestInQueue:
         """Nor is one that is gone before anybody has begun to wait."""
         await on_its_way({})
         for turns in range(6):
-            leaving = await Browser.open(http_port)
-            leaving.send_post(body, way, PATH)
-            for _ in range(turns):
-                await asyncio.sleep(0)
+            leaving = await asked_turns_ago(http_port, body, way, turns)
             leaving.writer.close()
         await eventually(lambda: requests_under_way(worker) == 1)
         platform.release()
